@@ -82,6 +82,13 @@ if os.environ.get("TEST_MIDDLEWARE"):
         """Without effect; but a request with middleware goes Sanic's own way."""
 
 
+if os.environ.get("TEST_MIDDLEWARE") == "response":
+
+    @app.on_response
+    async def mark(request: Request, response: HTTPResponse) -> None:
+        response.headers["x-seen"] = "1"
+
+
 @app.get("/")
 async def hello(request: Request) -> HTTPResponse:
     with inflight.start_exchange():
@@ -120,16 +127,27 @@ class Answer(GatewayResponse):
 
 @app.route("/chunks", methods=["GET", "HEAD", "POST"], stream=True)
 async def stream_chunks(request: Request) -> None:
-    """What the query wants, in chunks; with `long`, in Sanic's own way."""
+    """What the query wants, in chunks; with `long`, in Sanic's own way; with `once`, begun without
+    its coroutines, and `written_whole` says whether it was."""
     made = Answer(headers={"x-one": request.args.get("value", "v")}, content_type="text/plain")
     if "read" in request.args:
         await cast("ReceivingHttp", request.stream).receive_body()
     if "long" in request.args:
         assert made.headers
-    await request.respond(made)
-    for letter in request.args.get("letters", "abc"):
-        await made.send(letter.encode() * int(request.args.get("size", 3)))
+    pieces = [
+        letter.encode() * int(request.args.get("size", 3))
+        for letter in request.args.get("letters", "abc")
+    ]
+    begun = "once" in request.args and made.begin_at_once(
+        cast("PatchedRequest", request), pieces[0]
+    )
+    if not begun:
+        await request.respond(made)
+    for piece in pieces[begun:]:
+        await made.send(piece)
     await made.send(end_stream=True)
+    if "once" in request.args:
+        app.ctx.written_whole = begun
 
 
 @app.route("/answer", methods=["GET", "HEAD", "POST"], stream=True)

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 import pytest
 from sanic.http.http1 import HTTP_CONTINUE
 
-from tests.gateway.group import Group, read_all, until
+from tests.gateway.group import Group, group, read_all, until
 
 pytestmark = pytest.mark.e2e
 
@@ -19,18 +19,25 @@ CLOSING = b"Connection: close\r\n"
 
 
 def same_in_both_ways(
-    running: Group, path: bytes, query: dict[str, Any], lines: bytes, body: bytes, whole: bool
+    running: Group,
+    path: bytes,
+    query: dict[str, Any],
+    lines: bytes,
+    body: bytes,
+    whole: bool,
+    short: dict[str, int] | None = None,
 ) -> bytes:
-    """The answer of `path`, in one go (if `whole`) as in Sanic's way."""
+    """The answer of `path`, in one go (if `whole`; the query `short` asks for it) as in Sanic's
+    way."""
     answers = []
-    for more in ({}, {"long": 1}):
+    for more in (short or {}, {"long": 1}):
         target = path + b"?" + urlencode(query | more).encode()
         request = POST % (target, len(body), lines, body)
         if not body:
             request = request.replace(b"POST", b"GET").replace(b"Content-Length: 0\r\n", b"")
         answers.append(running.exchange(request))
         said = running.get("/answer/whole")[2]
-        assert said == (b"True" if whole and not more else b"False")
+        assert said == (b"True" if whole and "long" not in more else b"False")
     assert answers[0] == answers[1]
     return answers[0]
 
@@ -85,6 +92,31 @@ def test_a_stream_is_the_same_in_one_go_and_in_sanics_way(
 ) -> None:
     answer = same_in_both_ways(running, b"/chunks", query, lines, body, whole)
     assert answer.count(b"\r\n0\r\n\r\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("query", "lines", "body", "at_once"),
+    [
+        ({}, b"", b"", True),
+        ({}, CLOSING, b"", True),
+        ({"size": 300_000}, b"", b"", True),
+        ({"read": 1}, b"", b"abc", True),
+        ({"value": "a\nb"}, b"", b"", False),
+        ({"size": 0}, b"", b"", False),
+        ({}, b"", b"abc", False),
+    ],
+)
+def test_a_stream_begun_at_once_is_the_same(
+    running: Group, query: dict[str, Any], lines: bytes, body: bytes, at_once: bool
+) -> None:
+    same_in_both_ways(running, b"/chunks", query, lines, body, at_once, short={"once": 1})
+
+
+def test_middleware_sees_a_stream_that_could_begin_at_once() -> None:
+    with group("--single-process", middleware="response") as started:
+        started.ready(workers=1)
+        answer = started.exchange(b"GET /chunks?once=1 HTTP/1.1\r\nHost: t\r\n\r\n")
+        assert b"\r\nx-seen: 1\r\n" in answer
 
 
 @pytest.mark.parametrize("path", [b"/answer", b"/chunks"])

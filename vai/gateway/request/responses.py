@@ -9,8 +9,9 @@ import time
 from collections.abc import Awaitable, Iterator, Mapping
 from typing import AnyStr, cast
 
-from sanic import HTTPResponse, Request
+from sanic import HTTPResponse
 from sanic.compat import Header
+from sanic.http import Stage
 
 from vai.codec.json import dumps
 from vai.codec.sse import PING
@@ -20,6 +21,7 @@ from vai.gateway.request.context import RequestContext
 from vai.gateway.sanic_patches import sockets
 from vai.gateway.sanic_patches.body import ReceivingHttp
 from vai.gateway.sanic_patches.protocol import PatchedProtocol
+from vai.gateway.sanic_patches.request import PatchedRequest
 from vai.policy.cost import format_cost
 from vai.policy.headers import headers_from_upstream, split_header_lines
 from vai.policy.limits.decision import rate_limit_headers, rate_limit_lines
@@ -43,6 +45,7 @@ limit, and a model name or the name of a dropped member can be as long as a body
 
 
 _SPLITTERS = re.compile(r"[\x00\r\n]")
+_HANDLER = Stage.HANDLER  # a look-up in the class takes a thousand instructions
 
 
 class GatewayResponse(HTTPResponse):
@@ -90,19 +93,41 @@ class GatewayResponse(HTTPResponse):
     async def send(self, data: AnyStr | None = None, end_stream: bool | None = None) -> None:
         """Send all that is to be sent, or a part of it: see Sanic."""
         stream = self.stream
-        if self._headers is None and isinstance(stream, ReceivingHttp):
-            status, fields, lines = self.status, self._fields, self._lines
-            if data is None:
-                body = self.body or b""
-                if end_stream and stream.write_response(status, fields, lines, body):
+        if isinstance(stream, ReceivingHttp):
+            if stream.stage is not _HANDLER:
+                if data is None and end_stream and stream.end_response():
                     return
-            elif (
-                isinstance(data, bytes)
-                and not end_stream
-                and stream.begin_response(status, fields, lines, data)
-            ):
-                return
+            elif self._headers is None:
+                status, fields, lines = self.status, self._fields, self._lines
+                if data is None:
+                    body = self.body or b""
+                    if end_stream and stream.write_response(status, fields, lines, body):
+                        return
+                elif (
+                    isinstance(data, bytes)
+                    and not end_stream
+                    and stream.begin_response(status, fields, lines, data)
+                ):
+                    return
         await super().send(data, end_stream)
+
+    def begin_at_once(self, request: PatchedRequest, data: bytes) -> bool:
+        """Respond to `request`, and write the head and the first part of the body by one write.
+
+        False, with nothing done, where that is for `respond` and `send`. They take 12,000
+        instructions to find that they have nothing more to do.
+        """
+        http = request.stream
+        if (
+            not isinstance(http, ReceivingHttp)
+            or request.responded
+            or request.has_response_middleware
+            or not http.begin_response(self.status, self._fields, self._lines, data)
+        ):
+            return False
+        http.response, self.stream = self, http
+        request.responded = True
+        return True
 
     @property
     def processed_headers(self) -> Iterator[tuple[bytes, bytes]]:
@@ -162,6 +187,11 @@ def content_type_of(status: int, upstream: Mapping[str, str]) -> str:
     return upstream.get("content-type", "application/json") if status >= 400 else "application/json"
 
 
+def make_limit_lines(context: RequestContext) -> str:
+    """The limits of an admitted request as lines of a head."""
+    return "" if context.limits is None else rate_limit_lines(context.limits, time.time())
+
+
 def make_figure_lines(
     context: RequestContext, usage: Usage, duration: float, usd: float | None = None
 ) -> str:
@@ -169,8 +199,7 @@ def make_figure_lines(
 
     `duration` in seconds.
     """
-    lines = "" if context.limits is None else rate_limit_lines(context.limits, time.time())
-    lines += f"x-duration-ms: {round(duration * 1000)}\r\n"
+    lines = f"{make_limit_lines(context)}x-duration-ms: {round(duration * 1000)}\r\n"
     if usd is not None:
         lines += f"x-cost-usd: {format_cost(usd)}\r\n"
     received, generated = usage.input_tokens, usage.output_tokens
@@ -241,8 +270,8 @@ class EventStream:
 
     def __init__(
         self,
-        request: Request,
-        headers: Mapping[str, str],
+        request: PatchedRequest,
+        context: RequestContext,
         *,
         ping: float,
         stall: float,
@@ -250,12 +279,13 @@ class EventStream:
     ) -> None:
         self._request = request
         self._connection = cast("PatchedProtocol", request.protocol)
-        self._headers = headers
+        self._context = context
+        self._headers: Mapping[str, str] | None = None
         self._ping_every = ping
         self._stall = stall
         self._clock = clock
         self._response: HTTPResponse | None = None
-        self._starting = asyncio.Lock()
+        self._starting: asyncio.Lock | None = None
         self._sending_since: float | None = None
         self._last = clock()
         self._pinging: asyncio.Task[None] | None = None
@@ -267,15 +297,19 @@ class EventStream:
         return self._response is not None
 
     def add_headers(self, headers: Mapping[str, str]) -> None:
-        """Add headers; without effect once the status line has been sent."""
-        self._headers = {**self._headers, **headers}
+        """Set the headers of the upstream's response, without those of the limits.
+
+        A ping before it has VAI's own ones; this is then without effect.
+        """
+        self._headers = headers
 
     async def send_frames(self, frames: bytes) -> None:
         """Send complete frames in one write, and wait while the client is behind."""
-        self._sending_since = self._clock()
-        await self._write_frames(frames)
+        if not self._begin_at_once(frames):
+            self._sending_since = self._clock()
+            await self._write_frames(frames)
+            self._sending_since = None
         self._last = self._clock()
-        self._sending_since = None
 
     def write_frames(self, frames: bytes) -> bool:
         """Write complete frames of a stream that has begun; returns whether the reader keeps up."""
@@ -308,17 +342,39 @@ class EventStream:
 
     async def _write_head(self, frames: bytes) -> None:
         """The head and the first frames in one write; without the head if a ping was first."""
+        if self._starting is None:
+            self._starting = asyncio.Lock()
         async with self._starting:
             if self._response is not None:
                 await self._connection.send_chunk(frames)
                 return
-            response = GatewayResponse(
-                content_type="text/event-stream; charset=utf-8",
-                headers={**self._headers, "cache-control": "no-cache", "x-accel-buffering": "no"},
-            )
+            response = self._make_response()
             await self._request.respond(response)
             await response.send(frames)
             self._response = response
+
+    def _begin_at_once(self, frames: bytes) -> bool:
+        """Write the head and the first frames without another coroutine.
+
+        False, with nothing written, where `_write_head` has to, or is at it.
+        """
+        if self._response is not None or self._starting is not None:
+            return False
+        response = self._make_response()
+        if not response.begin_at_once(self._request, frames):
+            return False
+        self._response = response
+        return True
+
+    def _make_response(self) -> GatewayResponse:
+        headers = self._headers
+        if headers is None:
+            headers = make_origin_headers(self._context)
+        return GatewayResponse(
+            content_type="text/event-stream; charset=utf-8",
+            headers={**headers, "cache-control": "no-cache", "x-accel-buffering": "no"},
+            lines=make_limit_lines(self._context),
+        )
 
     def _check_deadlines(self) -> None:
         now = self._clock()

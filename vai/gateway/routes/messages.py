@@ -22,7 +22,6 @@ from vai.gateway.request.responses import (
     content_type_of,
     make_error_frame,
     make_figure_lines,
-    make_headers,
     make_origin_headers,
 )
 from vai.gateway.request.targets import TargetPlan
@@ -105,7 +104,7 @@ async def _answer_stream(
 ) -> HTTPResponse | None:
     timers = service.settings.timers
     events = EventStream(
-        request, make_headers(context), ping=timers.ping, stall=timers.write_stall, clock=monotonic
+        request, context, ping=timers.ping, stall=timers.write_stall, clock=monotonic
     )
     try:
         return await _relay_stream(service, context, exchange, events)
@@ -128,7 +127,7 @@ async def _relay_stream(
             context.status = 200
             mode = exchange.mode
             upstream = response.headers if mode.is_verbatim else None
-            events.add_headers(make_headers(context, upstream, mode.dropped_fields))
+            events.add_headers(make_origin_headers(context, upstream, mode.dropped_fields))
             has_begun = True
             batch: bytes | None = response.first_batch
             while batch is not None:

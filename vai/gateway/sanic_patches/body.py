@@ -122,6 +122,28 @@ class ReceivingHttp(GuardedHttp):
         self.stage = _RESPONSE
         return True
 
+    def end_response(self) -> bool:
+        """Write the end of a chunked response that has begun; True also where it has ended.
+
+        False, with nothing written, where Sanic's own way has to end it.
+        """
+        if self.stage is _IDLE:
+            return True
+        protocol = self.protocol
+        transport = protocol.transport
+        if (
+            self.response_func != self.http1_response_chunked
+            or transport is None
+            or transport.is_closing()
+            or not protocol._can_write.is_set()
+        ):
+            return False
+        transport.write(b"0\r\n\r\n")
+        protocol._time = monotonic()
+        self.response_func = None  # type: ignore[assignment]
+        self.stage = _IDLE
+        return True
+
     def _write_with_head(
         self, status: int, fields: Mapping[str, str], lines: str, body: bytes
     ) -> bool:

@@ -35,3 +35,10 @@ class PatchedRequest(Request[Any, Any]):
     def headers(self, headers: Header) -> None:
         # Sanic's constructor sets an empty one, which stands for `header_fields`.
         self._headers = headers or None
+
+    @property
+    def has_response_middleware(self) -> bool:
+        """Whether a response passes through middleware."""
+        route = self.route
+        middleware = (route and route.extra.response_middleware) or self.app.response_middleware
+        return bool(middleware)
