@@ -175,6 +175,60 @@ def test_a_delta_is_decoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(decoded) == 1
 
 
+START = b'{"type":"message_start","message":{"model":"m","content":[],"usage":{"input_tokens":3}}}'
+END = b'{"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"output_tokens":7}}'
+STOP = b'{"type":"message_stop"}'
+ERROR = b'{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}'
+ODD_FORMS = [
+    b"%b",
+    b" %b ",
+    b"%b}",
+    b"[%b]",
+    b"",
+    b" ",
+    b"x",
+    b"{}",
+    b"null",
+    b'{"type":7}',
+    b'{"type":"new_event"}',
+    b'{"type":"ping"}',
+    b'{"type":"message_start","message":5}',
+    b'{"type":"message_delta","delta":5,"usage":7}',
+    b'{"type":"message_delta","delta":{"stop_reason":5}}',
+    b'{"type":"message_stop","text":"\\ud800"}',
+    b'{"type":"message_stop","text":"\xff"}',
+    b'{"type":"error","error":5}',
+    b'{"type":"error","message":"no"}',
+]
+
+
+@pytest.mark.parametrize("form", ODD_FORMS)
+@pytest.mark.parametrize("edited", [False, True])
+def test_nearly_an_event_without_content(
+    form: bytes, edited: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = (b"message_start", b"message_delta", b"message_stop", b"error", b"new_event")
+    streams = [
+        [*before, b"event: %b\ndata: %b\n\n" % (name, form.replace(b"%b", text)), *after]
+        for text in (START, END, STOP, ERROR)
+        for name in names
+        for before in ([], [OPENED], [OPENED, USUAL])
+        for after in ([], [USUAL], [b"event: message_stop\ndata: %b\n\n" % STOP])
+    ]
+    short = [outcome(mode(stream=True, edited=edited), pieces) for pieces in streams]
+    monkeypatch.setattr(verbatim, "read_members", lambda *_: None)
+    long = [outcome(mode(stream=True, edited=edited), pieces) for pieces in streams]
+    assert short == long
+
+
+def test_an_event_without_content_is_parsed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    passing = mode(stream=True)
+    passing.feed_stream(OPENED + USUAL)
+    monkeypatch.setattr(verbatim, "read_event", None)
+    frame = b"event: message_delta\ndata: %b\n\n" % END
+    assert passing.feed_stream(frame) == frame
+
+
 def translated(path: Path) -> ExchangeMode[bytes]:
     owner = max((name for name in PROVIDER_SPECS if path.stem.startswith(f"{name}-")), key=len)
     request = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]}

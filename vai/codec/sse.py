@@ -43,6 +43,20 @@ PING = b": ping\n\n"
 
 _BOM = b"\xef\xbb\xbf"
 
+_NAME_LINES = {
+    f"event: {name}".encode(): name
+    for name in (
+        "message_start",
+        "content_block_start",
+        "content_block_delta",
+        "content_block_stop",
+        "message_delta",
+        "message_stop",
+        "ping",
+    )
+}
+"""The lines of the names in a stream of the Messages API."""
+
 # Line ends as numbers: to look for a number in bytes costs a ninth of looking for bytes.
 _LF = 0x0A
 _CR = 0x0D
@@ -153,12 +167,13 @@ def _decode_usual_frame(frame: bytes) -> tuple[str, bytes] | None:
     """
     if frame[:6] == b"data: ":
         return None if _LF in frame else ("message", frame[6:])
-    if frame[:7] != b"event: ":
-        return None
-    name, _, rest = frame[7:].partition(b"\n")
-    if not name or rest[:6] != b"data: " or _LF in rest:
-        return None
-    return name.decode("utf-8", "replace"), rest[6:]
+    line, separator, data = frame.partition(b"\ndata: ")
+    name = _NAME_LINES.get(line)  # half of the time that decoding it takes
+    if name is None:
+        if line[:7] != b"event: " or _LF in line:
+            return None
+        name = line[7:].decode("utf-8", "replace")
+    return (name, data) if name and separator and _LF not in data else None
 
 
 def read_single_frame(frame: bytes) -> tuple[str, bytes]:
@@ -273,8 +288,8 @@ def read_frames(data: bytes) -> Iterator[tuple[bytes, str, bytes]]:
     *frames, rest = data.split(b"\n\n")
     for frame in frames:
         terminated = frame + b"\n\n"
-        event = _decode_usual_frame(frame) or read_single_frame(terminated)
-        yield terminated, *event
+        name, text = _decode_usual_frame(frame) or read_single_frame(terminated)
+        yield terminated, name, text
     if rest:
         yield rest, *read_single_frame(rest)
 

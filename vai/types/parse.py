@@ -18,7 +18,7 @@ from vai.types import blocks, events
 from vai.types.base import OpenStruct, build_struct
 from vai.types.blocks import Block, Source
 from vai.types.events import Delta, Event
-from vai.types.message import Message, Usage, parse_counter
+from vai.types.message import MAX_COUNT, Message, Usage, parse_counter
 from vai.types.request import (
     InputMessage,
     MessageRequest,
@@ -139,18 +139,19 @@ def parse_block(raw: Any, at: str = "") -> Block:
 
 def parse_usage(raw: Any, at: str = "usage") -> Usage:
     """Usage as the Messages API reports it; an impossible counter is unknown."""
-    counters: dict[str, int | None] = {}
     extra: dict[str, Any] = {}
+    members: dict[str, Any] = {"extra": extra}
     for name, value in _require_object(raw, at).items():
         if name in _COUNTERS:
-            counters[name] = parse_counter(value)
+            is_usual = type(value) is int and 0 <= value <= MAX_COUNT  # nearly every counter
+            members[name] = value if is_usual else parse_counter(value)
         else:
             extra[name] = value
-    details = extra.get("output_tokens_details")
+    details = extra.get("output_tokens_details") if extra else None
     if isinstance(details, dict) and "thinking_tokens" in details:
-        counters["thinking_tokens"] = parse_counter(details["thinking_tokens"])
+        members["thinking_tokens"] = parse_counter(details["thinking_tokens"])
     # Not by the converter, which has nothing left to check and takes longer than all of this.
-    return Usage(**counters, extra=extra)
+    return Usage(**members)
 
 
 _COUNTERS = frozenset(Usage.__struct_fields__) - {"extra"}

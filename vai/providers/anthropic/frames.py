@@ -23,6 +23,7 @@ __all__ = [
     "read_content",
     "read_deltas",
     "read_event",
+    "read_members",
     "replace_broken_characters",
     "to_valid_utf8",
     "with_event_name",
@@ -131,6 +132,18 @@ def read_content(name: str, data: bytes) -> FrameEvent | None:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     return event if event.type == name and event.is_complete else None
+
+
+def read_members(name: str, data: bytes) -> dict[str, Any] | None:
+    """The members of an event under its own name; None for any other frame.
+
+    Arguments as for `read_content`.
+    """
+    try:
+        value = _decode_any(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return value if type(value) is dict and value.get("type") == name else None
 
 
 def read_event(name: str, data: bytes) -> FrameEvent | dict[str, Any] | None:

@@ -25,6 +25,7 @@ from vai.providers.anthropic.frames import (
     read_content,
     read_deltas,
     read_event,
+    read_members,
     replace_broken_characters,
     to_valid_utf8,
     with_event_name,
@@ -56,6 +57,12 @@ __all__ = [
 ]
 
 _EVENTS: Final = frozenset({"message_start", "message_delta", "message_stop", "error"})
+_NO_USAGE: Final = Usage()
+_BEGINNINGS: Final = ("message_start", "error")
+"""Those of them that may come first."""
+
+
+_encode = msgspec.json.Encoder().encode
 
 
 class VerbatimStreamObserver:
@@ -89,7 +96,7 @@ class VerbatimStreamObserver:
         estimate: Callable[[], dict[str, Any]],
         calls: CallRepairer | None = None,
     ) -> None:
-        self.usage = Usage()
+        self.usage = _NO_USAGE
         self.has_started = False
         self.has_content = False
         self.has_news = False
@@ -157,6 +164,11 @@ class VerbatimStreamObserver:
         """Process a frame with this name and data; return the frame to send, or None if it must
         not be sent."""
         try:
+            if name in _EVENTS and (self.has_started or name in _BEGINNINGS):
+                # Its members are needed, so one parse finds its type as well.
+                value = read_members(name, data)
+                if value is not None:
+                    return self._inspect_event(frame, name, value)
             event = read_event(name, data)
             return frame if event is None else self._judge_event(frame, data, event)
         except ValueError:
@@ -199,7 +211,7 @@ class VerbatimStreamObserver:
             self.has_started = True
             if not _has_parts(value.get("message")):
                 value = normalize_event(value)
-                frame = encode_frame(kind, msgspec.json.encode(value))
+                frame = encode_frame(kind, _encode(value))
             self._add_usage(value["message"].get("usage"))
         elif kind == "message_delta":
             self.usage = self.usage.with_final_usage(_parse_usage(value.get("usage")))
@@ -274,7 +286,7 @@ class VerbatimStreamObserver:
     def _add_usage(self, raw: Any) -> None:
         usage = _parse_usage(raw)
         if usage is not None:
-            self.usage = self.usage.merged_with(usage)
+            self.usage = usage if self.usage is _NO_USAGE else self.usage.merged_with(usage)
 
     def _edit_event(self, value: dict[str, Any]) -> bytes | None:
         """The frame in VAI's dialect; None if it is the same there."""
@@ -296,7 +308,7 @@ class VerbatimStreamObserver:
                 # Some servers send no output count, and strict clients fail on that.
                 usage |= self._estimate()
             value["usage"] = usage | vai_counters(self.usage, self._cost)
-        return b"event: %b\ndata: %b\n\n" % (kind.encode(), msgspec.json.encode(value))
+        return b"event: %b\ndata: %b\n\n" % (kind.encode(), _encode(value))
 
 
 class VerbatimReport(msgspec.Struct, frozen=True):
