@@ -51,6 +51,8 @@ __all__ = [
 _KEY_BYTES: Final = 8
 _UNUSED: Final = bytes(BUCKET * _KEY_BYTES)
 """The keys of a bucket without a row in use."""
+_UNUSED_GROUP: Final = 16 * _UNUSED
+"""Nearly all buckets are empty: to compare so many at once costs little more than one."""
 
 
 def lease_owners(section: Layout) -> set[int]:
@@ -87,16 +89,23 @@ def count_principals(section: Layout, now: float) -> int:
 def _used_rows(section: Layout) -> Iterator[int]:
     """The positions of the rows that have a key, without the first row, the gateway's."""
     keys = bytes(section.words[section.keys + 1 : section.rows])
-    for begin in range(0, len(keys), len(_UNUSED)):
-        # Nearly all buckets are empty, and comparing one takes as long as looking at two rows.
-        if keys[begin : begin + len(_UNUSED)] == _UNUSED:
-            continue
+    for begin in _used_buckets(keys):
         first = 1 + begin // _KEY_BYTES
         for row_index, key in enumerate(
             section.words[section.keys + first :][:BUCKET].tolist(), first
         ):
             if key:
                 yield section.rows + row_index * ROW_WORDS
+
+
+def _used_buckets(keys: bytes) -> Iterator[int]:
+    """The offsets of the buckets that have a key."""
+    for group in range(0, len(keys), len(_UNUSED_GROUP)):
+        buckets = keys[group : group + len(_UNUSED_GROUP)]
+        if buckets != _UNUSED_GROUP:
+            for begin in range(0, len(buckets), len(_UNUSED)):
+                if buckets[begin : begin + len(_UNUSED)] != _UNUSED:
+                    yield group + begin
 
 
 def is_full(section: Layout, now: float) -> bool:
