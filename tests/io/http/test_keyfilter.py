@@ -77,3 +77,15 @@ def test_a_copy_finds_the_same_and_holds_back_its_own() -> None:
     assert first.feed(KEY[9:].encode()) == b"[redacted]"
     assert not first.is_empty
     assert KeyFilter(["none"]).is_empty
+
+
+@pytest.mark.parametrize("keys", [[KEY], ['ab/cd+ef=="q\\z0123'], [KEY, "another-key-0123"], []])
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 36, 37, 38, 1000])
+def test_a_sink_gets_what_feeding_returns(size: int, keys: list[str]) -> None:
+    text = "".join(f'{{"a":"{key}"}}\n\n{key[:-1]} {key[:5]}\n' for key in (KEY, *keys))
+    pieces = [text.encode()[at : at + size] for at in range(0, len(text), size)]
+    one, other, got = KeyFilter(keys), KeyFilter(keys), [b""]
+    sink = other.filter_for(lambda data: bool(data) and not got.append(data))
+    assert all(sink(piece) for piece in pieces)
+    assert [data for data in got if data] == [data for p in pieces if (data := one.feed(p))]
+    assert other.flush() == one.flush()

@@ -118,17 +118,9 @@ class HttpResponse:
         connection = self._connection
         if connection is None or not connection.can_relay:
             return
-        key_filter = self.key_filter
-        if key_filter is None:
-            await connection.relay_body(sink, pause, deadline)
-            return
-        feed = key_filter.feed
-
-        def filter_piece(data: bytes) -> bool:
-            data = feed(data)
-            return sink(data) if data else True
-
-        await connection.relay_body(filter_piece, pause, deadline)
+        if self.key_filter is not None:
+            sink = self.key_filter.filter_for(sink)
+        await connection.relay_body(sink, pause, deadline)
 
     def release_connection(self) -> None:
         """End reading after the last event; keep the connection if the framing ends too."""

@@ -121,7 +121,7 @@ class VerbatimStreamObserver:
         """Count a read while `passes_deltas`, if it is nothing but deltas of the usual form, which
         `feed_frames` would pass unchanged; returns whether it is."""
         deltas = read_deltas(data)
-        if deltas is None or to_valid_utf8(data) is not data:
+        if deltas is None or not (data.isascii() or to_valid_utf8(data) is data):
             return False
         for delta in deltas:
             generated = delta.text or delta.thinking or delta.partial_json
