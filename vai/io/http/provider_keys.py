@@ -226,7 +226,7 @@ class KeyFilter:
             if not self._held and len(keys) == 1:
                 # As in `feed`, for nearly every event: that call takes longer than this look.
                 key, rare = keys[0]
-                if data and rare not in data and data[-1] not in key:
+                if data and data[-1] not in key and (rare not in data or key not in data):
                     return sink(data)
             data = self.feed(data)
             return sink(data) if data else True
