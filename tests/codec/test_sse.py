@@ -19,11 +19,21 @@ from vai.codec.sse import (
     split_frames,
 )
 from vai.errors import UpstreamBroken
+from vai.types.blocks import (
+    RedactedThinkingBlock,
+    TextBlock,
+    ThinkingBlock,
+    ToolUseBlock,
+    UnknownBlock,
+)
 from vai.types.events import (
     CitationsDelta,
     ContentBlockDelta,
+    ContentBlockStart,
+    ContentBlockStop,
     InputJsonDelta,
     MessageStop,
+    Ping,
     SignatureDelta,
     TextDelta,
     ThinkingDelta,
@@ -284,6 +294,31 @@ def test_a_delta_is_encoded_like_any_event(extra: dict[str, int]) -> None:
         "message_stop", b'{"type":"message_stop"}'
     )
     assert encode_events([]) == b""
+
+
+BLOCKS = [
+    TextBlock(text=""),
+    TextBlock(text="a\n\u00e9\u2028", citations=[{"url": "u", "score": 0.1}], cache_control={}),
+    TextBlock(text="", extra={"x": 1}),
+    ThinkingBlock(thinking="", signature=""),
+    ThinkingBlock(thinking="t", signature="s", summary="auto"),
+    ToolUseBlock(id="i", name="n", input={}),
+    RedactedThinkingBlock(data="d"),
+    UnknownBlock(raw={"type": "new", "x": 1}),
+]
+
+
+@pytest.mark.parametrize("extra", [{}, {"x": 1}])
+def test_an_event_without_usage_is_encoded_like_any_other(extra: dict[str, int]) -> None:
+    events = [
+        *(ContentBlockStart(index=1, content_block=block, extra=extra) for block in BLOCKS),
+        ContentBlockStop(index=2, extra=extra),
+        MessageStop(extra=extra),
+        Ping(extra=extra),
+    ]
+    for event in events:
+        wire = event_to_wire(event)
+        assert encode_events([event]) == encode_frame(wire["type"], dumps(wire))
 
 
 def test_encode() -> None:

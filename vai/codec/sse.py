@@ -6,8 +6,8 @@ costs time linear in its length. The rules of the format are those of the HTML s
 without its blank line, `data` is kept as bytes (the JSON parser that reads it checks its UTF-8),
 and a frame may be as long as `MAX_FRAME`.
 
-`encode_events` writes the Messages API's own events. Deltas are nearly all of a stream, so they
-are encoded without an intermediate dict as long as they hold no unknown member.
+`encode_events` writes the Messages API's own events. Those without usage, which are nearly all of a
+stream, are encoded without an intermediate dict as long as they hold no unknown member.
 """
 
 from __future__ import annotations
@@ -19,8 +19,17 @@ import msgspec
 
 from vai.codec.json import dumps
 from vai.errors import UpstreamBroken
+from vai.types.blocks import TextBlock, ThinkingBlock
 from vai.types.catalogue import CostFunction
-from vai.types.events import ContentBlockDelta, Event, UnknownDelta, UnknownEvent
+from vai.types.events import (
+    ContentBlockDelta,
+    ContentBlockStart,
+    ContentBlockStop,
+    Event,
+    MessageStop,
+    UnknownDelta,
+    UnknownEvent,
+)
 from vai.types.render import event_to_wire
 
 __all__ = [
@@ -314,18 +323,36 @@ def encode_events(events: list[Event], cost: CostFunction | None = None) -> byte
     """The frames of `events`, to be sent in one write; the last usage includes its cost."""
     frames: list[bytes] = []
     for event in events:
-        if type(event) is ContentBlockDelta and _is_plain(event):
-            frames.append(b"event: content_block_delta\ndata: %b\n\n" % _encode(event))
+        form = _FORMS.get(type(event))
+        if form is not None and _is_plain(event):
+            frames.append(form % _encode(event))
         else:
             name, data = _event_name(event).encode(), dumps(event_to_wire(event, cost))
             frames.append(b"event: %b\ndata: %b\n\n" % (name, data))
     return b"".join(frames)
 
 
-def _is_plain(event: ContentBlockDelta) -> bool:
-    """Whether the encoder of the struct writes what `event_to_wire` does."""
-    delta = event.delta
-    return not (event.extra or delta.extra or type(delta) is UnknownDelta)
+_FORMS: dict[type[Event], bytes] = {
+    kind: b"event: %b\ndata: %%b\n\n" % str(kind.__struct_config__.tag).encode()
+    for kind in (ContentBlockDelta, ContentBlockStart, ContentBlockStop, MessageStop)
+}
+"""The frames of events that have no usage."""
+
+
+def _is_plain(event: Event) -> bool:
+    """Whether an event of a type in `_FORMS` is encoded as `event_to_wire` writes it."""
+    if type(event) is ContentBlockDelta:
+        delta = event.delta
+        return not (event.extra or delta.extra or type(delta) is UnknownDelta)
+    if event.extra:
+        return False
+    if type(event) is ContentBlockStart:
+        block = event.content_block
+        return type(block) in _PLAIN_BLOCKS and not block.extra
+    return True
+
+
+_PLAIN_BLOCKS = (TextBlock, ThinkingBlock)
 
 
 def _event_name(event: Event) -> str:
