@@ -58,10 +58,6 @@ __all__ = [
 
 _EVENTS: Final = frozenset({"message_start", "message_delta", "message_stop", "error"})
 _NO_USAGE: Final = Usage()
-_BEGINNINGS: Final = ("message_start", "error")
-"""Those of them that may come first."""
-
-
 _encode = msgspec.json.Encoder().encode
 
 
@@ -164,7 +160,7 @@ class VerbatimStreamObserver:
         """Process a frame with this name and data; return the frame to send, or None if it must
         not be sent."""
         try:
-            if name in _EVENTS and (self.has_started or name in _BEGINNINGS):
+            if name in _EVENTS and (self.has_started or name in ("message_start", "error")):
                 # Its members are needed, so one parse finds its type as well.
                 value = read_members(name, data)
                 if value is not None:
