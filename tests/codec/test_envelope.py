@@ -82,6 +82,20 @@ def test_both_edits_at_once_are_both_edits(body: bytes, model: str) -> None:
     assert b"sk-SECRET" not in both
 
 
+@pytest.mark.parametrize("blank", ["", " "])
+@given(st.permutations(["model", "max_tokens", "messages", "tools", 'a"\u00fc']))
+def test_an_edit_does_not_depend_on_the_order_or_on_blanks(blank: str, order: list[str]) -> None:
+    value: dict[str, Any] = {name: [{"model": "a"}, '"max_tokens":7'] for name in order}
+    value |= {"model": "a", "max_tokens": 7}
+    separators = (",", f":{blank}")
+    body = stdlib.dumps(value, ensure_ascii=False, separators=separators).encode()
+    edited = envelope.rewrite_body(
+        body, envelope.read_routing_fields(body), model="b\n", max_tokens=5
+    )
+    value |= {"model": "b\n", "max_tokens": 5}
+    assert edited == stdlib.dumps(value, ensure_ascii=False, separators=separators).encode()
+
+
 @pytest.mark.parametrize(
     ("body", "left"),
     [

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vai.codec import json
-from vai.codec.json import MAX_DEPTH, MAX_MEMBERS
+from vai.codec.json import MAX_DEPTH, MAX_DIGITS, MAX_MEMBERS
 from vai.errors import InvalidRequest
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
@@ -59,6 +59,42 @@ def test_members_are_located_exactly(value: dict[str, Any], style: Any) -> None:
             stdlib.dumps(value[name])
         )
         assert stdlib.loads(data[place.key : place.value].rstrip().rstrip(b":")) == name
+
+
+@given(
+    st.dictionaries(TEXT | st.sampled_from(["messages", "model"]), VALUES, max_size=8),
+    STYLES | st.none(),
+)
+def test_a_compact_document_has_the_positions_of_any_other(value: Any, style: Any) -> None:
+    compact = orjson.dumps(value)
+    data = compact if style is None else stdlib.dumps(value, **style).encode()
+    parsed, located, _ = json.load_members(data)
+    by_search = json.locate_members(data)
+    if data != compact:
+        assert located == by_search
+        return
+    assert located is None
+    for name, place in by_search.items():
+        assert json.find_member(parsed, name, len(data)) == place
+
+
+@pytest.mark.parametrize("size", [0, 600 * 1024])
+@pytest.mark.parametrize(
+    "text",
+    ['{"x":%s,"y":1,"y":1}', '{"y":2,"x":%s,"y":2}', '{"\\u0078":1,"x":%s}', '{"x":1,"x":%s}'],
+)
+def test_a_document_that_repeats_a_member_is_never_compact(text: str, size: int) -> None:
+    data = (text % stdlib.dumps("a" * size)).encode()
+    assert "twice" in refusal(data).message
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(2**70), 2**70))
+def test_a_compact_document_has_its_numbers_checked(number: float) -> None:
+    data = b'{"x":%s}' % (b"%d" % number if isinstance(number, int) else orjson.dumps(number))
+    if isinstance(number, int) and abs(number) >= 10**MAX_DIGITS:
+        assert "digits" in refusal(data).message
+    else:
+        assert json.load_object(data) == {"x": number}
 
 
 @given(st.lists(st.tuples(st.sampled_from(["a", "b", "model", "\u00e9"]), VALUES), max_size=6))

@@ -2,8 +2,8 @@
 
 Invariants: the client's bytes are the request. Routing replaces the model's value and removes
 members meant for the gateway; every other byte stays unchanged, so a forwarded body means
-upstream exactly what it meant here. Edits use the offsets that strict parsing found and never
-search for text.
+upstream exactly what it meant here. Edits use the offsets that strict parsing found or proved,
+and never search for text.
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ class RoutingFields(msgspec.Struct, frozen=True):
             Secrets: no text form of the routing fields shows them.
         vai_fields: which of `VAI_FIELDS` are present, in that order.
         value: the whole body parsed, without `provider_keys`.
-        members: the position of each top-level member in the body.
+        located: the position of each top-level member in the body; None where the body is compact
+            and has no `provider_keys`, so that `value` gives the positions.
         values: how many JSON values the body has.
         size: length of the body in bytes; `rewrite_body` refuses any other body.
     """
@@ -58,9 +59,22 @@ class RoutingFields(msgspec.Struct, frozen=True):
     provider_keys: dict[str, str] | None
     vai_fields: tuple[str, ...]
     value: dict[str, Any]
-    members: dict[str, Member]
+    located: dict[str, Member] | None
     size: int
     values: int
+
+    @property
+    def members(self) -> dict[str, Member]:
+        """The position of each top-level member in the body."""
+        if self.located is not None:
+            return self.located
+        return {name: json.find_member(self.value, name, self.size) for name in self.value}
+
+    def find_member(self, name: str) -> Member | None:
+        """The position of one top-level member in the body, None where there is none."""
+        if self.located is not None:
+            return self.located.get(name)
+        return json.find_member(self.value, name, self.size) if name in self.value else None
 
     def __repr__(self) -> str:
         # The payload is as private as the keys, and a repr ends up in logs and tracebacks.
@@ -83,7 +97,7 @@ def read_routing_fields(body: bytes, most_values: int | None = None) -> RoutingF
         InvalidRequest: the body is not strict JSON (see `vai.codec.json`), or one of the
             members above is missing or of a wrong type; `param` names it.
     """
-    value, members, values = json.load_members(body, most_values)
+    value, located, values = json.load_members(body, most_values)
     model = value.get("model")
     if type(model) is not str or not model:
         raise _expected_error("model", "a non-empty string")
@@ -92,6 +106,8 @@ def read_routing_fields(body: bytes, most_values: int | None = None) -> RoutingF
     vai_fields: tuple[str, ...] = ()
     if not _VAI_FIELDS.isdisjoint(value):  # hardly any request has one
         vai_fields = tuple([name for name in VAI_FIELDS if name in value])
+        if located is None and "provider_keys" in value:  # which `value` will not have
+            located = json.locate_members(body)
     return RoutingFields(
         model=model,
         stream=_read_optional(value, "stream", bool, "true or false") or False,
@@ -99,7 +115,7 @@ def read_routing_fields(body: bytes, most_values: int | None = None) -> RoutingF
         provider_keys=_take_provider_keys(value) if "provider_keys" in value else None,
         vai_fields=vai_fields,
         value=value,
-        members=members,
+        located=located,
         size=len(body),
         values=values,
     )
@@ -126,12 +142,11 @@ def rewrite_body(
         raise ValueError("the model cannot be cut")
     edits: list[tuple[int, int, bytes]] = []
     for name, value in (("model", model), ("max_tokens", max_tokens)):
-        if value is not None and name in routing_fields.members:
-            member = routing_fields.members[name]
+        if value is not None and (member := routing_fields.find_member(name)) is not None:
             text = json.dumps(value)
             if body[member.value : member.end] != text:
                 edits.append((member.value, member.end, text))
-    if drop is not None and drop in routing_fields.members:
+    if drop is not None and routing_fields.find_member(drop) is not None:
         start, end = _span_to_remove(routing_fields.members, drop)
         edits.append((start, end, b""))
     if not edits:

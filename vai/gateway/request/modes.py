@@ -278,7 +278,7 @@ def _can_pass_verbatim(route: Route, fields: RoutingFields, request: ReceivedReq
 def _has_refused_sampling(fields: RoutingFields, request: ReceivedRequest) -> bool:
     """Whether the client's version of the API refuses a member that VAI's dialect accepts."""
     version = request.header_fields.get("anthropic-version", DEFAULT_VERSION)
-    return version > DEFAULT_VERSION and not _SAMPLING.isdisjoint(fields.members)
+    return version > DEFAULT_VERSION and not _SAMPLING.isdisjoint(fields.value)
 
 
 def _has_anthropics_output_format(route: Route, fields: RoutingFields) -> bool:

@@ -151,7 +151,9 @@ class BodyPreparer:
 def _parse_in_helper(body: bytes, most_values: int) -> ParsedBody:
     fields = routing_fields.read_routing_fields(body, most_values)
     tokens = estimate.body_tokens(fields.value, body)
-    return ParsedBody(msgspec.structs.replace(fields, value={}), tokens, needs_helper=True)
+    # Without the value, which the positions would else be computed from.
+    sent = msgspec.structs.replace(fields, value={}, located=fields.members)
+    return ParsedBody(sent, tokens, needs_helper=True)
 
 
 def _run_in_helper(

@@ -151,7 +151,7 @@ def _make_verbatim_count(
     if route.spec.kind != "anthropic" or needs_rewriting(fields, route):
         return None
     if route.dialect == "vai" and not (
-        is_counted(fields.members) and set(fields.vai_fields) <= {"provider_keys"}
+        is_counted(fields.value) and set(fields.vai_fields) <= {"provider_keys"}
     ):
         return None
     wire = make_verbatim_request(fields, request, target, count_target(route.spec.path))
