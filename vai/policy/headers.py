@@ -98,7 +98,7 @@ def headers_from_upstream(headers: Mapping[str, str]) -> list[tuple[str, str]]:
 
     Fields that ``Connection`` names belong to the connection (RFC 9110 section 7.6.1).
     """
-    returned = [field for field in headers.items() if _is_returned(field[0])]
+    returned = [(name, headers[name]) for name in _returned_names(tuple(headers))]
     connection = headers.get("connection", "close")
     if connection in ("close", "keep-alive"):  # options that name no field
         return returned
@@ -106,9 +106,9 @@ def headers_from_upstream(headers: Mapping[str, str]) -> list[tuple[str, str]]:
     return [field for field in returned if field[0] not in hop]
 
 
-@lru_cache(256)  # servers send the same dozen of names
-def _is_returned(name: str) -> bool:
-    return name.startswith(_RETURNED_PREFIX) or name in _RETURNED
+@lru_cache(64)  # a server sends the same names each time
+def _returned_names(names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple([name for name in names if name.startswith(_RETURNED_PREFIX) or name in _RETURNED])
 
 
 def split_header_lines(lines: str) -> dict[str, str]:
