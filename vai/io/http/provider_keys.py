@@ -198,8 +198,9 @@ class KeyFilter:
 
     def copy_for_response(self) -> KeyFilter:
         """A filter of the same secrets, for another response."""
-        key_filter = KeyFilter([])
-        key_filter._keys = self._keys
+        # Half of what the constructor would take.
+        key_filter: KeyFilter = KeyFilter.__new__(KeyFilter)
+        key_filter._keys, key_filter._held = self._keys, b""
         return key_filter
 
     def feed(self, data: bytes) -> bytes:
