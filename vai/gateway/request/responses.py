@@ -199,17 +199,20 @@ def make_figure_lines(
 
     `duration` in seconds.
     """
-    lines = f"{make_limit_lines(context)}x-duration-ms: {round(duration * 1000)}\r\n"
-    if usd is not None:
-        lines += f"x-cost-usd: {format_cost(usd)}\r\n"
+    cost = "" if usd is None else f"x-cost-usd: {format_cost(usd)}\r\n"
     received, generated = usage.input_tokens, usage.output_tokens
-    if received is not None:
-        lines += f"x-input-tokens: {received}\r\n"
-    if generated is not None:
-        lines += f"x-output-tokens: {generated}\r\n"
-        if received is not None:
-            lines += f"x-total-tokens: {received + generated}\r\n"
-    return lines
+    tokens = ""
+    if received is not None and generated is not None:  # one text of many costs less than many
+        tokens = (
+            f"x-input-tokens: {received}\r\nx-output-tokens: {generated}\r\n"
+            f"x-total-tokens: {received + generated}\r\n"
+        )
+    elif received is not None:
+        tokens = f"x-input-tokens: {received}\r\n"
+    elif generated is not None:
+        tokens = f"x-output-tokens: {generated}\r\n"
+    limits, milliseconds = make_limit_lines(context), round(duration * 1000)
+    return f"{limits}x-duration-ms: {milliseconds}\r\n{cost}{tokens}"
 
 
 def make_error_response(error: VaiError, context: RequestContext) -> HTTPResponse:
