@@ -7,6 +7,7 @@ A failure before the first byte becomes a response with its own status; a later 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
@@ -14,6 +15,7 @@ from sanic.response import HTTPResponse
 
 from vai.errors import InternalError, UpstreamBroken, UpstreamFault, VaiError
 from vai.exchange.exchange import Exchange, ResponseStart
+from vai.gateway.admission.controller import drain_error
 from vai.gateway.request.context import RequestContext
 from vai.gateway.request.errors import DRAIN_ERRORS, answer_request
 from vai.gateway.request.responses import (
@@ -41,10 +43,14 @@ async def _serve_message(
     service: GatewayService, context: RequestContext, request: PatchedRequest
 ) -> HTTPResponse | None:
     exchange = await _make_exchange(service, context, request)
-    with exchange, DRAIN_ERRORS:  # else the exchange takes the drain for a client that has left
-        if context.stream:
-            return await _answer_stream(service, context, request, exchange)
-        return _write_json(context, await exchange.start(), exchange)
+    with exchange:
+        try:
+            if context.stream:
+                return await _answer_stream(service, context, request, exchange)
+            return _write_json(context, await exchange.start(), exchange)
+        except asyncio.CancelledError as cancelled:
+            # As `DRAIN_ERRORS` does; else the exchange takes the drain for a client that has left.
+            raise drain_error(cancelled) or cancelled from None
 
 
 async def _make_exchange(
