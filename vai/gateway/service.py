@@ -126,11 +126,12 @@ class GatewayService:
         Raises:
             AuthenticationFailed, PermissionDenied: see `Keyring.identify`.
         """
-        context.client_address = self._proxies.find_client(
-            context.client_address, headers.get_all("x-forwarded-for")
-        )
-        context.identity = self.keyring.identify(headers, headers.repeated)
-        context.principals = context.identity.principals or self._principals.principals_of_address(
+        if "x-forwarded-for" in headers:
+            context.client_address = self._proxies.find_client(
+                context.client_address, headers.get_all("x-forwarded-for")
+            )
+        context.identity = identity = self.keyring.identify(headers, headers.repeated)
+        context.principals = identity.principals or self._principals.principals_of_address(
             context.client_address
         )
 

@@ -87,7 +87,8 @@ class Keyring:
             InvalidRequest: a field that presents a key occurs more than once.
             PermissionDenied: no key is required, and the request is from a page of another origin.
         """
-        _refuse_repeated(repeated)
+        if repeated:
+            _refuse_repeated(repeated)
         if self.mode == "none":
             self._refuse_foreign_page(headers.get("origin"))
             return _ANONYMOUS
