@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 UV := $(shell command -v uv 2>/dev/null)
 OLD_SDK := .venv-sdk-old
 CLIENTS := tests/clients
+FAST_PATH := vai/io/limits/_fast_path.c
 NPM := $(shell command -v npm 2>/dev/null)
 PARALLEL := -n auto --maxprocesses 8 --dist worksteal
 
@@ -70,14 +71,15 @@ catalogue-diff: $(VENV)/.dev ## compare the catalogue with public price lists (n
 
 clean: ## remove what was installed and built
 	rm -rf $(VENV) $(OLD_SDK) $(CLIENTS)/node_modules build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -f vai/io/limits/_fast_path.*.so
 	find . -name .git -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # With the stamps below make installs once per change of the locks.
 
-$(VENV)/.server: uv.lock pyproject.toml requirements/server.txt
+$(VENV)/.server: uv.lock pyproject.toml requirements/server.txt $(FAST_PATH)
 	$(call install,--extra server,requirements/server.txt)
 
-$(VENV)/.dev: uv.lock pyproject.toml requirements/dev.txt
+$(VENV)/.dev: uv.lock pyproject.toml requirements/dev.txt $(FAST_PATH)
 	$(call install,--extra server --extra redis --group dev,requirements/dev.txt)
 	@touch $(VENV)/.server
 
@@ -98,7 +100,8 @@ ifneq ($(NPM),)
 endif
 
 # Compiles the modules once; every starting worker would, where Python may not write bytecode.
-compile = $(BIN)/python -m compileall -q vai
+# The fast path of the limits is C: without a compiler its script prints a line.
+compile = $(BIN)/python tools/compile_fast_path.py && $(BIN)/python -m compileall -q vai
 
 # $(1): the arguments of uv; $(2): the same as a list for pip. The lists are complete, so pip
 # resolves nothing: pytest-sanic's upper bound of websockets would be a conflict.

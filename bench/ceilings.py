@@ -42,6 +42,7 @@ from bench.callgrind import (
 )
 from bench.playing import LOADS, MODES, Load, playing
 from bench.ways import WayError
+from vai.io.limits import fast_path
 
 __all__ = [
     "ALLOWANCE",
@@ -84,7 +85,7 @@ class Figures(msgspec.Struct, frozen=True):
     """A table: the counts, and what says for which Python they hold."""
 
     python: str
-    """Its version, such as 3.11."""
+    """Its version, such as 3.11, and whether the limits have their fast path in C."""
     yardstick: int
     """Instructions of `bench.yardstick.work`."""
     instructions: dict[str, int]
@@ -143,8 +144,9 @@ def count_all() -> Figures:
 
 
 def version() -> str:
-    """This Python's, without the last part."""
-    return ".".join(platform.python_version_tuple()[:2])
+    """This Python's, without the last part, and whether the limits have their fast path in C."""
+    python = ".".join(platform.python_version_tuple()[:2])
+    return python if fast_path.module is None else f"{python} with the fast path"
 
 
 def count_program(arguments: Sequence[str]) -> int:

@@ -2,6 +2,8 @@
 
 Every write to the shared words goes through one view, so a view that counts them stands at
 every state that a SIGKILL can leave behind. It runs as a process of its own because it forks.
+
+    PATH    of the fast path in C, built so that the view hears of its writes too; "": Python alone
 """
 
 from __future__ import annotations
@@ -15,7 +17,8 @@ from typing import Any
 
 import orjson
 
-from vai.io.limits import leases, snapshot
+from tests.io.limits.compiled import load, open_watched
+from vai.io.limits import fast_path, leases, snapshot
 from vai.io.limits.layout import (
     H_DIRTY,
     H_FREE,
@@ -118,6 +121,9 @@ def audit(section: Layout) -> None:
                 assert tokens[slot % SLOTS] >= least, "a reservation that is not charged"
 
 
+USUAL = {"admit", "settle_refund", "settle_excess"}
+"""What the fast path does without the Python code."""
+
 Act = Callable[[LimitsSection, SharedLimits, dict[str, int]], object]
 
 ACTS: dict[str, tuple[Act, float]] = {
@@ -128,6 +134,7 @@ ACTS: dict[str, tuple[Act, float]] = {
     "admit_recycling": (lambda _, limits, kept: limits.take_lease(NEW, 30, 300.0), 300.0),
     "refuse": (lambda _, limits, kept: limits.take_lease(WHO, 990, 106.0), 106.0),
     "settle_refund": (lambda _, limits, kept: limits.settle_lease(kept["one"], 5, 101.0), 101.0),
+    "settle_excess": (lambda _, limits, kept: limits.settle_lease(kept["one"], 90, 101.0), 101.0),
     "settle_old": (lambda _, limits, kept: limits.settle_lease(kept["one"], 5, 123.0), 123.0),
     "settle_debt": (lambda _, limits, kept: limits.settle_lease(kept["one"], 90, 123.0), 123.0),
     "settle_smooth": (lambda _, limits, kept: limits.settle_lease(kept["smooth"], 5, 102.0), 102.0),
@@ -145,16 +152,23 @@ def figures(section: LimitsSection, now: float) -> dict[str, Any]:
 
 
 class Scene:
-    """One state of the store, set back before every kill."""
+    """One state of the store, set back before every kill.
 
-    def __init__(self) -> None:
+    Args:
+        module: the fast path that the victim has; None: it has none.
+    """
+
+    def __init__(self, module: Any) -> None:
         self.view = memoryview(mmap.mmap(-1, section_size(SUBJECTS, PLACES)))
         self.section = LimitsSection.prepare(self.view, SUBJECTS, PLACES)
         self.witness = SharedLimits(self.section, 1, WITNESS)
         self.fragile = Fragile(self.view)
-        self.words = Words(self.fragile.words)
+        plain = self.fragile.words
+        self.words = Words(plain)
         self.fragile.words = self.words  # type: ignore[assignment]
         self.victim = victim = SharedLimits(self.fragile, 0, VICTIM)
+        if module:
+            victim._fast_path = open_watched(module, victim, plain, lambda *_: self.words.step())
         self.kept = {
             "one": victim.take_lease(WHO, 40, 100.0).handle,
             "gone": victim.take_lease(WHO, 40, 100.0).handle,
@@ -164,6 +178,11 @@ class Scene:
         self.mine = self.witness.take_lease(WHO, 25, 100.0).handle
         victim.settle_lease(self.kept["gone"], 40, 100.0)
         audit(self.section)
+
+    def forbid_python(self) -> None:
+        """Have the victim fail where its fast path leaves an operation to the Python code."""
+        limits: Any = self.victim
+        limits._decide_locked = limits._correct_charge = None
 
     def fill(self) -> None:
         """Leave no row of the neighbourhood unused, so that a new one must be recycled."""
@@ -206,11 +225,13 @@ class Scene:
         assert most == TOP.requests or running == TOP.concurrency, "what is allowed is admitted"
 
 
-def run() -> dict[str, int]:
+def run(module: Any) -> dict[str, int]:
     """How many deaths each operation went through."""
     kills = {}
     for name, (act, now) in ACTS.items():
-        scene = Scene()
+        scene = Scene(module)
+        if module and name in USUAL:
+            scene.forbid_python()
         if name == "admit_recycling":
             scene.fill()
         image = bytes(scene.view)
@@ -225,14 +246,14 @@ def run() -> dict[str, int]:
             scene.view[:] = image
             step += 1
         kills[name] = step
-    kills["admit_then_repair"] = run_twice()
+    kills["admit_then_repair"] = run_twice(module)
     return kills
 
 
-def run_twice() -> int:
+def run_twice(module: Any) -> int:
     """Deaths of those that were about to make good what a dead one left."""
     (act, now), (beat, _) = ACTS["admit"], ACTS["heartbeat"]
-    scene = Scene()
+    scene = Scene(module)
     image, before = bytes(scene.view), figures(scene.section, now)
     first = kills = 0
     while scene.kill(act, first):
@@ -250,4 +271,5 @@ def run_twice() -> int:
 
 if __name__ == "__main__":
     signal.alarm(300)
-    sys.stdout.buffer.write(orjson.dumps(run()))
+    fast_path.module = None  # for the witness
+    sys.stdout.buffer.write(orjson.dumps(run(load(sys.argv[1]) if sys.argv[1] else None)))

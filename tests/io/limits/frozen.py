@@ -1,4 +1,7 @@
-"""A program: workers that are stopped, inside the mutex or with places in hand, and go on later."""
+"""A program: workers that are stopped, inside the mutex or with places in hand, and go on later.
+
+PATH    of the fast path in C; "": Python alone
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from collections.abc import Callable
 
 import orjson
 
+from tests.io.limits.compiled import switch_to
 from tests.io.limits.faults import audit
 from vai.io.limits import leases, snapshot
 from vai.io.limits.layout import SESSION, section_size
@@ -154,4 +158,5 @@ def run() -> dict[str, object]:
 
 if __name__ == "__main__":
     signal.alarm(60)
+    switch_to(sys.argv[1])
     sys.stdout.buffer.write(orjson.dumps(run()))

@@ -4,8 +4,11 @@ Every child tells in a word of its own how many places it holds: after it was gi
 before it gives it back, so that the sum never says more than is held. The sum is read inside
 the mutex, where nothing is given; it must not exceed the limit.
 
-    exact   how many of each limit are admitted, over 8 processes
-    kills   so many children die at random times; prints what was seen
+    PATH exact      how many of each limit are admitted, over 8 processes
+    PATH kills N    so many children die at random times; prints what was seen
+
+PATH is that of the fast path in C; "": Python alone. With "mixed:" before it, every other child
+uses it.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from collections.abc import Callable
 
 import orjson
 
+from tests.io.limits.compiled import switch_to
 from tests.io.limits.faults import audit
 from vai.io.limits import leases, mutex, snapshot
 from vai.io.limits.layout import Layout, section_size
@@ -52,6 +56,8 @@ class Group:
         if not pid:
             code = 1
             try:
+                if IS_MIXED and place % 2:
+                    switch_to("")
                 work(SharedLimits(LimitsSection(self.view), place, self.claims), place)
                 code = 0
             finally:
@@ -187,9 +193,12 @@ def kills(deaths: int) -> dict[str, int]:
 
 
 GROUP = Group()
+IS_MIXED = False
 
 if __name__ == "__main__":
     signal.alarm(300)
     mutex.PATIENCE = 30.0  # a holder that gets no turn on a busy machine is not stopped
-    result = exact() if sys.argv[1] == "exact" else kills(int(sys.argv[2]))
+    IS_MIXED = sys.argv[1].startswith("mixed:")
+    switch_to(sys.argv[1].removeprefix("mixed:"))
+    result = exact() if sys.argv[2] == "exact" else kills(int(sys.argv[3]))
     sys.stdout.buffer.write(orjson.dumps(result))

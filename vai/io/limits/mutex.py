@@ -40,7 +40,7 @@ class LockUnavailable(RuntimeError):
 class RobustMutex:
     """One mutex in `buffer`, a writable buffer of SIZE bytes at an address divisible by 8."""
 
-    __slots__ = ("_buffer", "_consistent", "_deadline_passed", "_trylock", "address", "release")
+    __slots__ = ("_buffer", "_consistent", "_trylock", "address", "deadline_passed", "release")
 
     def __init__(self, buffer: memoryview) -> None:
         if sys.platform != "linux":
@@ -53,7 +53,8 @@ class RobustMutex:
         self.release = library.pthread_mutex_unlock
         """Release the mutex; call it with `address`. The C function itself, because one more
         Python call costs as much as the unlocking."""
-        self._deadline_passed = False
+        self.deadline_passed = False
+        """Whether the last wait had no success: then the next one is short."""
 
     def initialise(self) -> None:
         """Initialise the mutex; once for its buffer, before any other process opens it."""
@@ -78,7 +79,7 @@ class RobustMutex:
         status: int = self._trylock(self.address)
         if status:
             return self._check_acquired(status if status != errno.EBUSY else self._poll_lock())
-        self._deadline_passed = False
+        self.deadline_passed = False
         return False
 
     def _poll_lock(self) -> int:
@@ -91,7 +92,7 @@ class RobustMutex:
             status: int = self._trylock(self.address)
             if status != errno.EBUSY:
                 return status
-        deadline = time.monotonic() + (0.0 if self._deadline_passed else PATIENCE)
+        deadline = time.monotonic() + (0.0 if self.deadline_passed else PATIENCE)
         nap = _NAP
         while time.monotonic() < deadline:
             time.sleep(nap)
@@ -99,11 +100,11 @@ class RobustMutex:
             status = self._trylock(self.address)
             if status != errno.EBUSY:
                 return status
-        self._deadline_passed = True
+        self.deadline_passed = True
         raise LockUnavailable("the holder of the lock is stopped")
 
     def _check_acquired(self, status: int) -> bool:
-        self._deadline_passed = False
+        self.deadline_passed = False
         if status == errno.EOWNERDEAD:
             # Before any repair: a mutex released in this state is lost for good. The result
             # reports that the caller must repair the data.

@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from vai.io.limits import leases, snapshot
+from vai.io.limits.fast_path import open_fast_path
 from vai.io.limits.layout import (
     H_DIRTY,
     H_LATEST,
@@ -91,6 +92,7 @@ class SharedLimits:
         self._warn = RateLimitedWarning()
         with section.locked():
             section.words[self._owner_at] = owner
+        self._fast_path = open_fast_path(section, self._rows, self._owner_at, owner)
 
     # -- the store: never raises LockUnavailable where a request would see it ------------
 
@@ -176,6 +178,10 @@ class SharedLimits:
         self, principals: tuple[Principal, ...], tokens: int, now: float, kind: int = REQUEST
     ) -> Decision:
         """Take a lease of a `kind`, or return the limit that refuses it. Raises LockUnavailable."""
+        if self._fast_path is not None and kind == REQUEST:
+            admitted = self._fast_path.take(principals, tokens, now)
+            if admitted is not None:
+                return admitted
         if not 0 <= tokens <= _MAX_TOKENS:
             tokens = min(max(tokens, 0), _MAX_TOKENS)
         section = self.section
@@ -338,6 +344,8 @@ class SharedLimits:
 
     def settle_lease(self, handle: int, used: int, now: float) -> bool:
         """Return a lease, charge `used`. Raises LockUnavailable: then nothing changed."""
+        if self._fast_path is not None and self._fast_path.settle(handle, used, now):
+            return True
         section, words = self.section, self._words
         section.lock()
         try:
