@@ -74,6 +74,7 @@ def test_a_compact_document_has_the_positions_of_any_other(value: Any, style: An
         assert located == by_search
         return
     assert located is None
+    assert json.locate_compact_members(parsed) == by_search
     for name, place in by_search.items():
         assert json.find_member(parsed, name, len(data)) == place
 

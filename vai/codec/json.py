@@ -38,6 +38,7 @@ __all__ = [
     "load_members",
     "load_object",
     "loads",
+    "locate_compact_members",
     "locate_members",
 ]
 
@@ -131,6 +132,18 @@ def find_member(value: dict[str, Any], name: str, size: int) -> Member:
         key = len(orjson.dumps(before)) if before else 1
     start = key + len(orjson.dumps(name)) + 1
     return Member(key, start, start + len(orjson.dumps(value[name])))
+
+
+def locate_compact_members(value: dict[str, Any]) -> dict[str, Member]:
+    """The positions of all members of `value` in its compact text; each is written once."""
+    members: dict[str, Member] = {}
+    key = 1
+    for name, item in value.items():
+        start = key + len(orjson.dumps(name)) + 1
+        end = start + len(orjson.dumps(item))
+        members[name] = Member(key, start, end)
+        key = end + 1
+    return members
 
 
 _LONGEST = "messages"

@@ -68,7 +68,7 @@ class RoutingFields(msgspec.Struct, frozen=True):
         """The position of each top-level member in the body."""
         if self.located is not None:
             return self.located
-        return {name: json.find_member(self.value, name, self.size) for name in self.value}
+        return json.locate_compact_members(self.value)
 
     def find_member(self, name: str) -> Member | None:
         """The position of one top-level member in the body, None where there is none."""
