@@ -171,7 +171,7 @@ def kills(deaths: int) -> dict[str, int]:
 
     def counting(taken: RobustMutex) -> bool:
         dead = acquire(taken)
-        GROUP.told[_INSIDE] += dead  # by whoever has the mutex now
+        GROUP.told[_INSIDE] += dead  # by the process that has the mutex now
         return dead
 
     RobustMutex.acquire = counting  # type: ignore[method-assign]
